@@ -1,0 +1,1 @@
+"""The Modelfile: its text, its commands, and the create request they make. Pure."""
