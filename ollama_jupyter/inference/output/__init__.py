@@ -1,0 +1,1 @@
+"""What a model's text means: thinking, tool calls, content. Fed piece by piece, does no I/O."""
