@@ -1,0 +1,1 @@
+"""GGUF headers: read lazily, checked completely, never trusted."""

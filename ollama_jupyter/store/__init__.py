@@ -1,0 +1,1 @@
+"""The store on disk: manifests, blobs, and what may be removed from them."""
