@@ -1,0 +1,1 @@
+"""What is done with models besides running them: create, show, copy, delete."""
