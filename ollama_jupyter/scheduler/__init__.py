@@ -1,0 +1,1 @@
+"""Which models are loaded, with how many slots, and who may use them when."""
