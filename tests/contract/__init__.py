@@ -1,0 +1,1 @@
+"""Runs cases of the behaviour contract: `python -m tests.contract DIR`."""
