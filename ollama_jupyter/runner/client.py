@@ -5,6 +5,7 @@ runner. A fault the runner reports comes out as the error a client should see; a
 breaks comes out as `RunnerDied`, because nothing else ends one.
 """
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -42,11 +43,17 @@ _FAULT_START: Final = b'{"error":'
 
 
 class RunnerClient:
-    """Speaks to one runner; holds no connection between calls, so there is nothing to close."""
+    """Speaks to one runner; holds no connection between calls, so there is nothing to close.
+
+    Attributes:
+        socket_path: where the runner listens.
+        heard_seconds: when it last sent a piece of an answer, by `time.monotonic`; 0 before.
+    """
 
     def __init__(self, socket_path: Path) -> None:
         """Remember where the runner listens."""
         self.socket_path = socket_path
+        self.heard_seconds = 0.0
 
     async def health(self, timeout_seconds: float) -> Health:
         """What the runner says of itself, also while it loads or failed to.
@@ -71,6 +78,7 @@ class RunnerClient:
                 raise _error_of(await response.read(_LINE_LIMIT_BYTES))
             async with aclosing(_lines(response)) as lines:
                 async for line in lines:
+                    self.heard_seconds = time.monotonic()
                     if line.startswith(_FAULT_START):
                         raise _error_of(line)
                     chunk = _decoded(line, CompletionChunk)

@@ -276,13 +276,21 @@ class RunnerProcess:
             return None
 
     async def _watch(self) -> None:
-        """Kill it when it hangs over its work; the broken connections tell those who wait."""
+        """Kill it when it hangs over its work; the broken connections tell those who wait.
+
+        One that just sent a piece of an answer lives, and is not asked: on few cores the asking
+        takes time from its next tokens.
+        """
         loop = asyncio.get_running_loop()
         pulse: Pulse | None = None
         while True:
             if not self._busy.is_set():
                 pulse = None
             await self._busy.wait()
+            if time.monotonic() - self.client.heard_seconds < LOOK_SECONDS:
+                pulse = None
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
             if pulse is None:
                 pulse = Pulse(work_of(self.pid), has_answered=True)
             looked_at = loop.time()
