@@ -4,12 +4,14 @@ import concurrent.futures
 import http.client
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from scripts.temporary_server import TemporaryServer, temporary_server
 from tests.end_to_end.rest import MODEL, TOKYO, Rest, counting, runners, wait_until
+from tests.end_to_end.weights import SECOND_MODEL, install_second_model
 
 pytestmark = pytest.mark.engine
 
@@ -33,6 +35,22 @@ def test_a_killed_runner_gives_one_error_record_and_the_next_request_works(
         # The dead one was reaped, not left as a zombie.
         states = [c.status() for c in psutil.Process(server.process.pid).children()]
         assert psutil.STATUS_ZOMBIE not in states
+
+
+def test_the_streams_of_other_models_outlive_a_killed_runner(tmp_path: Path) -> None:
+    with temporary_server(OLLAMA_CONTEXT_LENGTH="2048") as server:
+        rest = Rest(server.url)
+        install_second_model(rest, tmp_path)
+        first = rest.open("POST", "/api/generate", counting(num_predict=300))
+        first.next_record()
+        (spared,) = runners(server.process.pid)
+        second = rest.open("POST", "/api/generate", counting() | {"model": SECOND_MODEL})
+        second.next_record()
+        (killed,) = (r for r in runners(server.process.pid) if r.pid != spared.pid)
+        killed.kill()
+        assert set(list(second.records())[-1]) == {"error"}
+        last = list(first.records())[-1]
+        assert (last["done_reason"], last["eval_count"]) == ("length", 300)
 
 
 def test_no_runner_outlives_a_server_killed_when_idle() -> None:
@@ -114,5 +132,19 @@ def test_stop_during_a_generation_lets_it_finish_and_reload_works() -> None:
         status, reply = rest.post("/api/generate", {"model": MODEL, "keep_alive": 0})
         assert (status, reply["done_reason"]) == (200, "unload")
         assert list(exchange.records())[-1]["done_reason"] == "length"
+        wait_until(lambda: not rest.loaded(), 10, "the model is gone")
+        assert rest.records("/api/chat", TOKYO)[-1]["done"]
+
+
+@pytest.mark.parametrize("_round", range(3))
+def test_stop_during_a_load_ends_the_request_one_way_or_the_other(_round: int) -> None:
+    with temporary_server() as server:
+        rest = Rest(server.url)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            request = pool.submit(rest.records, "/api/generate", counting(num_predict=5))
+            wait_until(lambda: runners(server.process.pid), 30, "a runner starts")
+            assert rest.post("/api/generate", {"model": MODEL, "keep_alive": 0})[0] == 200
+            last = request.result(30)[-1]
+        assert last.get("done") or "error" in last
         wait_until(lambda: not rest.loaded(), 10, "the model is gone")
         assert rest.records("/api/chat", TOKYO)[-1]["done"]

@@ -7,8 +7,9 @@ from typing import Any
 import psutil
 import pytest
 
-from scripts.temporary_server import TemporaryServer, temporary_server
+from scripts.temporary_server import temporary_server
 from tests.end_to_end.rest import MODEL, Rest, counting, runners, wait_until
+from tests.end_to_end.weights import SECOND_MODEL, install_second_model
 
 pytestmark = pytest.mark.engine
 
@@ -64,31 +65,16 @@ def test_a_time_that_makes_no_sense_is_400(rest: Rest, value: object) -> None:
     assert body["error"]
 
 
-def _second_model(rest: Rest, server: TemporaryServer, folder: Path) -> None:
-    """Install a second model with weights of its own: the embedded file with a longer tail."""
-    import hashlib
-
-    from tests.end_to_end.weights import altered_copy
-
-    data = altered_copy(folder).read_bytes()
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    connection = rest.send_bytes("POST", f"/api/blobs/{digest}", data)
-    assert connection.getresponse().status == 201
-    connection.close()
-    records = rest.records("/api/create", {"model": "second", "files": {"second.gguf": digest}})
-    assert records[-1] == {"status": "success"}
-
-
 def test_loading_a_second_model_evicts_the_first_when_memory_holds_one(tmp_path: Path) -> None:
     with temporary_server(
         OLLAMA_JUPYTER_MEMORY_LIMIT="400MiB", OLLAMA_CONTEXT_LENGTH="2048"
     ) as server:
         rest = Rest(server.url)
-        _second_model(rest, server, tmp_path)
+        install_second_model(rest, tmp_path)
         _generate(rest, keep_alive=-1)
         (first,) = runners(server.process.pid)
-        _generate(rest, model="second")
-        assert [model["name"] for model in rest.loaded()] == ["second:latest"]
+        _generate(rest, model=SECOND_MODEL)
+        assert [model["name"] for model in rest.loaded()] == [SECOND_MODEL]
         psutil.wait_procs([first], timeout=2)
         assert not first.is_running()
 
@@ -96,8 +82,8 @@ def test_loading_a_second_model_evicts_the_first_when_memory_holds_one(tmp_path:
 def test_both_models_stay_when_memory_holds_two(tmp_path: Path) -> None:
     with temporary_server(OLLAMA_CONTEXT_LENGTH="2048") as server:
         rest = Rest(server.url)
-        _second_model(rest, server, tmp_path)
+        install_second_model(rest, tmp_path)
         _generate(rest)
-        _generate(rest, model="second")
+        _generate(rest, model=SECOND_MODEL)
         names = {model["name"] for model in rest.loaded()}
-        assert names == {MODEL, "second:latest"}
+        assert names == {MODEL, SECOND_MODEL}
