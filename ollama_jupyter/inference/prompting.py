@@ -1,4 +1,7 @@
-"""From messages to the text a model continues: by its Go template here, or by its Jinja there.
+"""From messages to the text a model continues.
+
+By the built-in renderer its configuration names, else by its Go template, both here, else by its
+Jinja template, there.
 
 A model's own Jinja template is a program by a stranger that can run without end, so the runner
 renders it, under a deadline. Go templates are rendered here under a budget of steps; one over a
@@ -20,6 +23,7 @@ from ollama_jupyter.inference.output.thinking import ThinkingParser, infer_tags
 from ollama_jupyter.inference.output.tools import ToolParser
 from ollama_jupyter.prompt.gotemplate import Template
 from ollama_jupyter.prompt.render import render_chat
+from ollama_jupyter.prompt.renderers import renderer_named
 from ollama_jupyter.prompt.truncate import Prompt, chat_prompt, fit
 from ollama_jupyter.runner.client import RunnerClient
 from ollama_jupyter.runner.wire import TemplateRequest, TokenizeRequest
@@ -70,12 +74,15 @@ async def build_prompt(model: Model, runner: RunnerClient, conversation: Convers
         InvalidTemplate: the Go template fails on these messages.
         BadRequest, RunnerError: the runner could not render or count.
     """
-    if model.uses_chat_template:
+    renderer = renderer_named(model.config.renderer)
+    if renderer is None and model.uses_chat_template:
         return await _native_prompt(runner, conversation)
-    template = parsed_template(model.template)
+    tools, think = conversation.tools, conversation.think
 
     def render(messages: Sequence[Message]) -> str:
-        return render_chat(template, messages, tools=conversation.tools, think=conversation.think)
+        if renderer is not None:
+            return renderer(messages, tools, think, True)
+        return render_chat(parsed_template(model.template), messages, tools=tools, think=think)
 
     steps = chat_prompt(
         render,

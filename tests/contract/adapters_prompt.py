@@ -14,7 +14,7 @@ from ollama_jupyter.prompt.tags import call_tag, infer_tags
 from ollama_jupyter.prompt.truncate import Prompt, chat_prompt
 
 
-def _messages(given: Mapping[str, Any]) -> list[Message]:
+def native_messages(given: Mapping[str, Any]) -> list[Message]:
     """Messages whose images are plain texts standing for the bytes."""
     messages = []
     for message in given.get("messages") or ():
@@ -34,7 +34,7 @@ def _vars(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _render(given: Mapping[str, Any]) -> dict[str, Any]:
     template = Template.parse(given["template"])
-    messages = _messages(given)
+    messages = native_messages(given)
     think: Think | None = given.get("think")
     if offered := given.get("tools"):
         prompt = render_chat(
@@ -52,7 +52,7 @@ def _render(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _collate(given: Mapping[str, Any]) -> dict[str, Any]:
-    conversation = collate(_messages(given))
+    conversation = collate(native_messages(given))
     messages = [
         {name: value for name, value in msgspec.to_builtins(message).items() if value}
         for message in conversation.messages
@@ -68,7 +68,7 @@ def _build(given: Mapping[str, Any]) -> tuple[Prompt, int]:
     template = Template.parse(given["template"])
     building = chat_prompt(
         lambda messages: render_chat(template, messages),
-        _messages(given),
+        native_messages(given),
         num_ctx=given["num_ctx"],
         truncate=given.get("truncate", True),
         has_projector=given.get("has_projector", False),

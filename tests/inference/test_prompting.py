@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from ollama_jupyter.api.types import Message, Tool, ToolCall, ToolCallFunction, ToolFunction
+from ollama_jupyter.catalog.config import ModelConfig
 from ollama_jupyter.errors import InvalidTemplate
 from ollama_jupyter.inference.prompting import (
     Conversation,
@@ -32,6 +34,24 @@ async def test_a_short_conversation_is_not_counted() -> None:
     prompt = await build_prompt(fake_model(), runner, conversation)  # type: ignore[arg-type]  # a stand-in
     assert prompt.text == "<user>a\n\nb<assistant>"
     assert (prompt.dropped, runner.tokenized) == (0, [])
+
+
+@pytest.mark.parametrize("chat_template", ["", "{{ messages }}"])
+async def test_a_built_in_renderer_goes_before_both_templates(chat_template: str) -> None:
+    runner = FakeRunner()
+    config = ModelConfig(renderer="qwen3-coder")
+    model = replace(fake_model(chat_template=chat_template), config=config)
+    conversation = Conversation(messages=_users("Hello"), num_ctx=4096)
+    prompt = await build_prompt(model, runner, conversation)  # type: ignore[arg-type]  # a stand-in
+    assert prompt.text == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+
+
+async def test_a_renderer_nobody_built_leaves_it_to_the_template() -> None:
+    runner = FakeRunner()
+    model = replace(fake_model(), config=ModelConfig(renderer="of-tomorrow"))
+    conversation = Conversation(messages=_users("a"), num_ctx=4096)
+    prompt = await build_prompt(model, runner, conversation)  # type: ignore[arg-type]  # a stand-in
+    assert prompt.text == "<user>a<assistant>"
 
 
 @pytest.mark.parametrize("chat_template", ["", "{{ messages }}"])
