@@ -1,5 +1,10 @@
 """The quick start, run headless from a copy, with the real model."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from ollama_jupyter.notebook.display import METADATA_KEY
@@ -40,3 +45,21 @@ def test_the_quick_start_runs_and_the_model_answers(capsys: pytest.CaptureFixtur
     assert ">>> What is the capital of Japan?" in told
     assert "tokens per second" in told
     assert NOTEBOOK.read_bytes() == before
+
+
+@pytest.mark.engine
+def test_every_cell_of_the_quick_start_runs_under_nbval(tmp_path: Path) -> None:
+    copy = shutil.copy(NOTEBOOK, tmp_path)
+    with temporary_server() as server:
+        command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, str(copy)],
+            cwd=tmp_path,
+            env=server.environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "passed" in done.stdout
