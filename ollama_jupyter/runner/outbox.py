@@ -15,7 +15,7 @@ from ollama_jupyter.runner.wire import CompletionChunk, EmbeddingReply
 Outcome = CompletionChunk | EmbeddingReply | Exception
 Publish = Callable[[Sequence[tuple[Sink, Outcome]]], None]
 
-_PACE_NS = 50_000_000
+_PACE_NS = 75_000_000
 _SLOWEST_PACE_NS = 100_000_000
 
 

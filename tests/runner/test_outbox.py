@@ -55,7 +55,7 @@ def test_tokens_that_come_fast_share_a_record() -> None:
     box.flush(1000 * MS, streams=1)
     for number in range(1, 4):
         box.put(reader, _token(number))
-        box.flush((1000 + 18 * number) * MS, streams=1)
+        box.flush((1000 + 26 * number) * MS, streams=1)
     assert [len(flush) for flush in published.flushes] == [1, 1]
     ((sink, piece),) = published.flushes[1]
     assert sink is reader
@@ -66,7 +66,7 @@ def test_tokens_that_come_fast_share_a_record() -> None:
 
 @pytest.mark.parametrize(
     ("streams", "after_ms", "is_due"),
-    [(1, 49, False), (1, 50, True), (2, 99, False), (2, 100, True), (8, 99, False), (8, 100, True)],
+    [(1, 74, False), (1, 75, True), (2, 99, False), (2, 100, True), (8, 99, False), (8, 100, True)],
 )
 def test_the_pace_slows_with_the_streams_to_ten_a_second(
     streams: int, after_ms: int, is_due: bool
