@@ -27,8 +27,6 @@ from ollama_jupyter.inference.completion import (
     Outcome,
     Piece,
     answer,
-    metrics,
-    truncated,
 )
 from ollama_jupyter.inference.prompting import (
     Conversation,
@@ -36,8 +34,9 @@ from ollama_jupyter.inference.prompting import (
     new_output,
     thinking_tags,
 )
-from ollama_jupyter.inference.rooms import Clock, Rooms, resolve
-from ollama_jupyter.inference.waiting import Progress, wait_for_runner
+from ollama_jupyter.inference.records import Records, with_runner
+from ollama_jupyter.inference.rooms import Rooms, resolve
+from ollama_jupyter.inference.waiting import Progress
 from ollama_jupyter.inference.wishes import (
     check_top_logprobs,
     completion_request,
@@ -70,26 +69,14 @@ async def chat(
         return
     think = _check(rooms, model, request)
     options = merge(model.parameters, request.options)
-    waiting = wait_for_runner(
-        rooms.scheduler,
-        model,
-        options=options.runner(),
-        keep_alive_ns=keep_alive_ns,
-        shift=request.shift,
-        wants_progress=request.progress,
-    )
-    async with waiting, aclosing(waiting.progress()) as reports:
-        async for report in reports:
-            yield records.progress(report)
-        records.note_ready()
-        if not request.messages:
-            yield records.single("load")
-            return
-        async with aclosing(
-            _reply(records, model, waiting.lease, request, options, think)
-        ) as reply:
-            async for record in reply:
-                yield record
+
+    def reply(lease: Lease) -> AsyncGenerator[ChatChunk | ProgressChunk, None]:
+        return _reply(records, model, lease, request, options, think)
+
+    wanted = reply if request.messages else None
+    async with aclosing(with_runner(rooms, model, request, options, records, wanted)) as stream:
+        async for record in stream:
+            yield record
 
 
 async def _reply(
@@ -177,58 +164,23 @@ def _without_old_thinking(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(made)
 
 
-class _Records:
-    """Makes the records of one reply, and keeps the times that its figures need."""
-
-    def __init__(self, clock: Clock, model: str) -> None:
-        self._clock = clock
-        self._model = model
-        self._started_ns = clock.monotonic_ns()
-        self._ready_ns = self._started_ns
-
-    def note_ready(self) -> None:
-        """Note that a runner is there."""
-        self._ready_ns = self._clock.monotonic_ns()
-
-    def progress(self, progress: Progress) -> ProgressChunk:
-        return progress.chunk(self._model, self._clock.timestamp())
-
-    def single(self, done_reason: str) -> ChatChunk:
-        """The only record of a request that asked for no answer."""
-        return self._chunk(Piece(), done=True, done_reason=done_reason)
+class _Records(Records[ChatChunk]):
+    """Records as /api/chat has them."""
 
     def debug(self, prompt: str) -> ChatChunk:
         """The only record of a request that asked for the prompt."""
         return ChatChunk(
-            model=self._model,
-            created_at=self._clock.timestamp(),
+            model=self.model,
+            created_at=self.clock.timestamp(),
             message=ReplyMessage(role="", content=""),
             done=False,
             debug_info=DebugInfo(rendered_template=prompt),
         )
 
-    def piece(self, piece: Piece) -> ChatChunk:
-        return self._chunk(piece, done=False)
-
-    def last(self, outcome: Outcome, *, dropped: int) -> ChatChunk:
-        """The record that ends the reply, with its figures."""
-        figures = metrics(
-            outcome,
-            started_ns=self._started_ns,
-            ready_ns=self._ready_ns,
-            ended_ns=self._clock.monotonic_ns(),
-        )
-        chunk = self._chunk(Piece(), done=True, done_reason=outcome.stop_reason)
-        return msgspec.structs.replace(
-            chunk,
-            truncated=truncated(dropped, outcome.truncated_tokens),
-            **msgspec.structs.asdict(figures),
-        )
-
-    def _chunk(self, piece: Piece, *, done: bool, done_reason: str = "") -> ChatChunk:
+    def chunk(self, piece: Piece, *, done: bool, done_reason: str = "") -> ChatChunk:
         return ChatChunk(
-            model=self._model,
-            created_at=self._clock.timestamp(),
+            model=self.model,
+            created_at=self.clock.timestamp(),
             message=ReplyMessage(
                 role="assistant",
                 content=piece.content,

@@ -26,8 +26,6 @@ from ollama_jupyter.inference.completion import (
     Outcome,
     Piece,
     answer,
-    metrics,
-    truncated,
 )
 from ollama_jupyter.inference.prompting import (
     Conversation,
@@ -36,8 +34,9 @@ from ollama_jupyter.inference.prompting import (
     parsed_template,
     thinking_tags,
 )
-from ollama_jupyter.inference.rooms import Clock, Rooms, resolve
-from ollama_jupyter.inference.waiting import Progress, wait_for_runner
+from ollama_jupyter.inference.records import Records, with_runner
+from ollama_jupyter.inference.rooms import Rooms, resolve
+from ollama_jupyter.inference.waiting import Progress
 from ollama_jupyter.inference.wishes import (
     check_top_logprobs,
     completion_request,
@@ -74,26 +73,14 @@ async def generate(
         return
     think = _check(rooms, model, request)
     options = merge(model.parameters, request.options)
-    waiting = wait_for_runner(
-        rooms.scheduler,
-        model,
-        options=options.runner(),
-        keep_alive_ns=keep_alive_ns,
-        shift=request.shift,
-        wants_progress=request.progress,
-    )
-    async with waiting, aclosing(waiting.progress()) as reports:
-        async for report in reports:
-            yield records.progress(report)
-        records.note_ready()
-        if not request.prompt:
-            yield records.single("load")
-            return
-        async with aclosing(
-            _reply(records, model, waiting.lease, request, options, think)
-        ) as reply:
-            async for record in reply:
-                yield record
+
+    def reply(lease: Lease) -> AsyncGenerator[GenerateChunk | ProgressChunk, None]:
+        return _reply(records, model, lease, request, options, think)
+
+    wanted = reply if request.prompt else None
+    async with aclosing(with_runner(rooms, model, request, options, records, wanted)) as stream:
+        async for record in stream:
+            yield record
 
 
 async def _reply(
@@ -134,7 +121,8 @@ async def _reply(
                     if not request.raw:
                         before = await lease.runner.tokenize(TokenizeRequest(text=prompt.text))
                         context = (*before.tokens, *item.tokens)
-                    yield records.last(item, dropped=prompt.dropped, context=context)
+                    last = records.last(item, dropped=prompt.dropped)
+                    yield msgspec.structs.replace(last, context=context)
 
 
 def _check(rooms: Rooms, model: Model, request: GenerateRequest) -> Think | None:
@@ -203,53 +191,18 @@ def _messages(model: Model, request: GenerateRequest) -> tuple[Message, ...]:
     return (*first, *stored, Message(role="user", content=request.prompt))
 
 
-class _Records:
-    """Makes the records of one reply, and keeps the times that its figures need."""
-
-    def __init__(self, clock: Clock, model: str) -> None:
-        self._clock = clock
-        self._model = model
-        self._started_ns = clock.monotonic_ns()
-        self._ready_ns = self._started_ns
-
-    def note_ready(self) -> None:
-        """Note that a runner is there."""
-        self._ready_ns = self._clock.monotonic_ns()
-
-    def progress(self, progress: Progress) -> ProgressChunk:
-        return progress.chunk(self._model, self._clock.timestamp())
-
-    def single(self, done_reason: str) -> GenerateChunk:
-        """The only record of a request that asked for no answer."""
-        return self._chunk(Piece(), done=True, done_reason=done_reason)
+class _Records(Records[GenerateChunk]):
+    """Records as /api/generate has them."""
 
     def debug(self, prompt: str) -> GenerateChunk:
         """The only record of a request that asked for the prompt."""
-        chunk = self._chunk(Piece(), done=False)
+        chunk = self.chunk(Piece(), done=False)
         return msgspec.structs.replace(chunk, debug_info=DebugInfo(rendered_template=prompt))
 
-    def piece(self, piece: Piece) -> GenerateChunk:
-        return self._chunk(piece, done=False)
-
-    def last(self, outcome: Outcome, *, dropped: int, context: tuple[int, ...]) -> GenerateChunk:
-        """The record that ends the reply, with its figures."""
-        figures = metrics(
-            outcome,
-            started_ns=self._started_ns,
-            ready_ns=self._ready_ns,
-            ended_ns=self._clock.monotonic_ns(),
-        )
-        return msgspec.structs.replace(
-            self._chunk(Piece(), done=True, done_reason=outcome.stop_reason),
-            context=context,
-            truncated=truncated(dropped, outcome.truncated_tokens),
-            **msgspec.structs.asdict(figures),
-        )
-
-    def _chunk(self, piece: Piece, *, done: bool, done_reason: str = "") -> GenerateChunk:
+    def chunk(self, piece: Piece, *, done: bool, done_reason: str = "") -> GenerateChunk:
         return GenerateChunk(
-            model=self._model,
-            created_at=self._clock.timestamp(),
+            model=self.model,
+            created_at=self.clock.timestamp(),
             response=piece.content,
             thinking=piece.thinking,
             done=done,
