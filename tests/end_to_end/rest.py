@@ -2,13 +2,17 @@
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+
+from scripts.temporary_server import TemporaryServer
 
 MODEL = "smollm2:135m"
 TOKYO = {
@@ -104,6 +108,30 @@ class Exchange:
         """Drop the connection at once; a socket kept by the reply would hold it open."""
         self.reply.close()
         self.connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("runner", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def engines_running(server: TemporaryServer) -> int:
+    """Sequences that run or are evaluated, by what the runners themselves say."""
+    running = 0
+    for path in (server.home / "run").rglob("*"):
+        if path.is_socket():
+            connection = _UnixConnection(path)
+            connection.request("GET", "/health")
+            running += json.loads(connection.getresponse().read())["running"]
+            connection.close()
+    return running
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> float:

@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-from scripts.temporary_server import temporary_server
-from tests.end_to_end.rest import MODEL, Rest, counting, runners, wait_until
+from scripts.temporary_server import TemporaryServer, temporary_server
+from tests.end_to_end.rest import MODEL, Rest, counting, engines_running, runners, wait_until
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def rest() -> Iterator[Rest]:
+def server() -> Iterator[TemporaryServer]:
     with temporary_server(OLLAMA_CONTEXT_LENGTH="8192") as server:
-        rest = Rest(server.url)
-        rest.post("/api/generate", {"model": MODEL})
-        yield rest
+        Rest(server.url).post("/api/generate", {"model": MODEL})
+        yield server
 
 
-def _running(rest: Rest) -> int:
-    return sum(int(model["running"]) for model in rest.loaded())
+@pytest.fixture
+def rest(server: TemporaryServer) -> Rest:
+    return Rest(server.url)
 
 
 def _long_prompt(words: int) -> dict[str, Any]:
@@ -47,15 +47,15 @@ def _leave(connection: http.client.HTTPConnection, how: str) -> None:
 @pytest.mark.parametrize("is_stream", [True, False])
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
 def test_leaving_during_generation_frees_the_slot(
-    rest: Rest, path: str, is_stream: bool, how: str
+    server: TemporaryServer, rest: Rest, path: str, is_stream: bool, how: str
 ) -> None:
     body = counting() | {"stream": is_stream}
     if path == "/api/chat":
         body |= {"messages": [{"role": "user", "content": "Count from one to five hundred."}]}
     connection = rest.send("POST", path, body)
-    wait_until(lambda: _running(rest) == 1, 20, "it runs")
+    wait_until(lambda: engines_running(server) == 1, 20, "it runs")
     _leave(connection, how)
-    assert wait_until(lambda: _running(rest) == 0, 5, "the slot is free") < 0.5
+    assert wait_until(lambda: engines_running(server) == 0, 5, "the slot is free") < 0.5
     connection.close()
 
 
@@ -69,7 +69,7 @@ def test_a_request_left_in_the_queue_never_starts(how: str) -> None:
         queued = rest.send("POST", "/api/generate", unheard)
         _leave(queued, how)
         assert list(first.records())[-1]["done"]
-        wait_until(lambda: _running(rest) == 0, 5, "nothing runs")
+        wait_until(lambda: engines_running(server) == 0, 5, "nothing runs")
         # Had it been evaluated, its tokens would be in the cache.
         last = rest.records("/api/generate", unheard)[-1]
         assert last["prompt_eval_count"] > 80
@@ -86,20 +86,22 @@ def test_a_request_left_while_loading_leaves_no_work(how: str) -> None:
         connection = rest.send("POST", "/api/generate", counting())
         wait_until(lambda: runners(server.process.pid), 30, "a runner starts")
         _leave(connection, how)
-        wait_until(lambda: _running(rest) == 0, 30, "nothing runs")
+        wait_until(lambda: engines_running(server) == 0, 30, "nothing runs")
         golden = rest.records("/api/generate", counting(num_predict=20))
         assert _text(golden) == _text(rest.records("/api/generate", counting(num_predict=20)))
         connection.close()
 
 
-def test_leaving_during_prefill_frees_the_slot_and_others_go_on(rest: Rest) -> None:
+def test_leaving_during_prefill_frees_the_slot_and_others_go_on(
+    server: TemporaryServer, rest: Rest
+) -> None:
     undisturbed = [_text(rest.records("/api/generate", _stream(n))) for n in range(3)]
     exchanges = [rest.open("POST", "/api/generate", _stream(n)) for n in range(3)]
     texts = [exchange.next_record()["response"] for exchange in exchanges]
     connection = rest.send("POST", "/api/generate", _long_prompt(1200))
-    wait_until(lambda: _running(rest) == 4, 10, "the long prompt is being evaluated")
+    wait_until(lambda: engines_running(server) == 4, 10, "the long prompt is being evaluated")
     connection.close()
-    assert wait_until(lambda: _running(rest) <= 3, 5, "the slot is free") < 0.5
+    assert wait_until(lambda: engines_running(server) == 3, 5, "the slot is free") < 0.5
     for number, exchange in enumerate(exchanges):
         text = texts[number] + _text(list(exchange.records()))
         assert text == undisturbed[number]
